@@ -131,6 +131,15 @@ pub(crate) fn server_words(user: Uid) -> String {
     format!("a server of the user {:?} has it", name_of(user))
 }
 
+/// The end of the advice about a directory that a server has: `command` gives it to another user, and the operator may have
+/// changed `user` on purpose.
+pub(crate) fn advice_to_hand_over(server: Option<Uid>, command: &str) -> String {
+    let advice = |_| {
+        format!("; if you have changed `user` on purpose, stop that server, then, as root, run {command}")
+    };
+    server.map(advice).unwrap_or_default()
+}
+
 /// The ways to run the same command with the rights of that user.
 pub(crate) fn way_to_become(user: Uid) -> String {
     if user.is_root() {

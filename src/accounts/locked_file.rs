@@ -36,7 +36,7 @@ impl ReplaceableFile {
         let is_link = fs::symlink_metadata(path).is_ok_and(|about| about.is_symlink());
         let (dir, name) = if is_link {
             fs::metadata(path)?; // a link that leads nowhere is a mistake, and no place for a new file
-            safe_file::open_parent_of(path)?
+            safe_file::open_parent_of(path).map_err(|error| not_followed(path, error))?
         } else {
             let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
             (Directory::untrusted(safe_file::parent(path))?, name)
@@ -161,6 +161,20 @@ impl ReplaceableFile {
     }
 }
 
+/// The error for a link that root does not follow, because another user could lead it elsewhere.
+fn not_followed(path: &Path, error: io::Error) -> io::Error {
+    match fs::canonicalize(path) {
+        Ok(file) if error.raw_os_error().is_none() && error.kind() == ErrorKind::PermissionDenied => {
+            let why = format!(
+                "it is a link that root does not follow, because another user could lead it elsewhere: name the file \
+                 itself in the configuration, accounts = {file:?}"
+            );
+            io::Error::new(ErrorKind::PermissionDenied, why)
+        }
+        _ => error,
+    }
+}
+
 /// Reasons without a text from the system.
 fn describe(error: io::Error) -> io::Error {
     let why = match Errno::from_io_error(&error) {
@@ -253,6 +267,21 @@ mod tests {
         let error = UserFile::at(&link).add("a@b", None, b"sesame").unwrap_err().to_string();
         assert!(error.contains("No such file"), "{error}");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink() && !path.exists());
+    }
+
+    #[test]
+    fn n189_a_link_that_root_does_not_follow_is_told_with_the_file_that_it_leads_to() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let ((_there, path), here) = (home(), tempfile::tempdir().unwrap());
+        let link = here.path().join("users.json");
+        symlink(&path, &link).unwrap();
+        std::os::unix::fs::chown(here.path(), Some(1234), None).unwrap();
+        let error = UserFile::at(&link).set_disabled("a@b", true).unwrap_err().to_string();
+        let advice = format!("in the configuration, accounts = {:?}", fs::canonicalize(&path).unwrap());
+        assert!(error.ends_with(&advice), "{error}");
+        UserFile::at(&path).set_disabled("a@b", true).unwrap();
     }
 
     #[test]

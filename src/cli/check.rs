@@ -120,6 +120,7 @@ fn notes(files: &LoadedConfig, text: &ConfigText) -> Vec<String> {
             text.error_at(&problem.key, problem.why)
         )
     }));
+    notes.extend(files.config.network_notes());
     notes.extend(files.certificate_note());
     notes.extend(files.accounts.notes());
     notes

@@ -20,7 +20,6 @@ pub(super) enum Failure {
     /// The reader of standard output has closed it, as `head` does: exit code 141, without a word, as after SIGPIPE.
     BrokenPipe,
     /// A failure that was told already, with its exit code.
-    #[cfg(feature = "tools")]
     Told(ExitCode),
     /// A server replied 4xx: exit code 4.
     #[cfg(feature = "tools")]
@@ -36,7 +35,6 @@ impl Failure {
             Self::Usage(_) => ExitCode::from(2),
             Self::Other(_) => ExitCode::FAILURE,
             Self::BrokenPipe => ExitCode::from(128 + BROKEN_PIPE),
-            #[cfg(feature = "tools")]
             Self::Told(code) => *code,
             #[cfg(feature = "tools")]
             Self::Transient(_) => ExitCode::from(4),
@@ -74,9 +72,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BrokenPipe => Ok(()),
-            #[cfg(feature = "tools")]
-            Self::Told(_) => Ok(()),
+            Self::BrokenPipe | Self::Told(_) => Ok(()),
             // A path in the text may contain line ends.
             Self::Usage(why) | Self::Other(why) => f.write_str(&printable::escape_line(why)),
             #[cfg(feature = "tools")]
@@ -121,8 +117,11 @@ impl From<accounts::Error> for Failure {
             }
             Io { action, error: ref cause, .. } => Self::Other(match as_another_user(cause) {
                 Some(advice) if action == "read" => format!("{error}: {advice}"),
-                Some(_) => format!("{error}: run this as root, or as a user who may write there"),
-                None => error.to_string(),
+                // A refusal of our own has its own way out.
+                Some(_) if cause.raw_os_error().is_some() => {
+                    format!("{error}: run this as root, or as a user who may write there")
+                }
+                _ => error.to_string(),
             }),
             Exists(_) | Absent(_) | FurtherAddress { .. } | Hash(_) => Self::Other(error.to_string()),
         }

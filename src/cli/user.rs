@@ -2,7 +2,10 @@
 
 mod mail;
 
-use std::io::{self, BufRead};
+use std::{
+    io::{self, BufRead},
+    process::ExitCode,
+};
 
 use clap::{Args, Subcommand};
 
@@ -122,6 +125,7 @@ struct AccountArg {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut out = Stdout::new();
+    let mut is_applied = true;
     match &arguments.action {
         Action::Add(new) => {
             let to = &new.account;
@@ -149,7 +153,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             }
             let password = password(to)?;
             users.add(&name, inbox, &password)?;
-            out.line(format_args!("added {name}{}", reload_notice(&config)))?;
+            is_applied = tell(&format!("added {name}"), &config, &mut out)?;
             warn_of_aliases(&config, &mut out)?;
         }
         Action::Passwd(to) => {
@@ -159,15 +163,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let named = |error| by_its_name(error, "passwd");
             users.check_account(&name).map_err(named)?; // before it asks for a password
             users.set_password(&name, &password(to)?).map_err(named)?;
-            out.line(format_args!("changed the password of {name}{}", reload_notice(&config)))?;
+            is_applied = tell(&format!("changed the password of {name}"), &config, &mut out)?;
             let is_disabled = |(known, account): &(String, Account)| *known == name && account.disabled;
             if users.users()?.iter().any(is_disabled) {
                 let enable = restante(&["user", "enable", &name]);
                 out.line(format_args!("the account is disabled: {enable} lets it log in"))?;
             }
         }
-        Action::Disable(account) => set_disabled(account, true, &mut out)?,
-        Action::Enable(account) => set_disabled(account, false, &mut out)?,
+        Action::Disable(account) => is_applied = set_disabled(account, true, &mut out)?,
+        Action::Enable(account) => is_applied = set_disabled(account, false, &mut out)?,
         Action::List(Listing { names, file }) => {
             let config = file.load()?;
             let users = UserFile::at(config.accounts).users()?;
@@ -198,12 +202,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 let users = UserFile::at(&config.accounts);
                 let left = mail::left_behind(&config, &users, &name);
                 users.remove(&name).map_err(|error| by_its_name(error, "remove"))?;
-                out.line(format_args!("removed {name}{left}{}", reload_notice(&config)))?;
+                is_applied = tell(&format!("removed {name}{left}"), &config, &mut out)?;
             }
             warn_of_aliases(&config, &mut out)?;
         }
     }
-    out.flush()
+    out.flush()?;
+    if is_applied { Ok(()) } else { Err(Failure::Told(ExitCode::FAILURE)) }
 }
 
 /// Refuses a name for an account that is an alias: the server would not start with both.
@@ -226,13 +231,14 @@ fn warn_of_aliases(config: &Config, out: &mut Stdout) -> Result<(), Failure> {
     Ok(())
 }
 
-fn set_disabled(account: &AccountArg, disabled: bool, out: &mut Stdout) -> Result<(), Failure> {
+/// Returns false if the server cannot read the file with the change.
+fn set_disabled(account: &AccountArg, disabled: bool, out: &mut Stdout) -> Result<bool, Failure> {
     let config = account.file.load()?;
     let name = accounts::canonical_name(&account.name, &config.domains);
     let (done, action) = if disabled { ("disabled", "disable") } else { ("enabled", "enable") };
     let users = UserFile::at(config.accounts.clone());
     users.set_disabled(&name, disabled).map_err(|error| by_its_name(error, action))?;
-    out.line(format_args!("{done} {name}{}", reload_notice(&config)))
+    tell(&format!("{done} {name}"), &config, out)
 }
 
 /// Adds the command with the name of the account to a refusal of one of its further addresses.
@@ -266,18 +272,23 @@ fn describe(name: &str, account: &Account) -> String {
     line
 }
 
-/// The words about the server that runs: the time until it applies the change, or the reason why it cannot.
-fn reload_notice(config: &Config) -> String {
-    match as_server(config, || file_rights::way_to_read_again(&config.accounts)) {
-        Ok(Some(way)) => format!(
+/// Tells of a change of the file, and when a server that runs applies it, or why it cannot. Returns false if the server cannot
+/// read the file: a script that locks somebody out must not take that for done.
+fn tell(done: &str, config: &Config, out: &mut Stdout) -> Result<bool, Failure> {
+    let way = as_server(config, || file_rights::way_to_read_again(&config.accounts)).ok().flatten();
+    let is_applied = way.is_none();
+    let notice = match way {
+        Some(way) => format!(
             "; but the server applies nothing, because it cannot read {}: {way}",
             config.accounts.display()
         ),
-        Ok(None) | Err(_) if may_run(config) => {
+        None if may_run(config) => {
             format!("; a running server applies this within {}", config.limits.auth.reload_interval)
         }
-        Ok(None) | Err(_) => String::new(),
-    }
+        None => String::new(),
+    };
+    out.line(format_args!("{done}{notice}"))?;
+    Ok(is_applied)
 }
 
 /// Whether a server uses the spool, or this user may not know.

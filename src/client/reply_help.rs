@@ -53,6 +53,16 @@ pub(crate) fn remark_in(text: &str) -> Option<&str> {
     text.split_once(REMARK).map(|(_, remark)| remark).filter(is_remark)
 }
 
+/// Such a remark about a login name in the language of the user: our server writes it in English.
+pub(crate) fn translated_remark(remark: &str, language: Language) -> String {
+    match remark.strip_prefix(NO_DOMAIN).and_then(|rest| rest.strip_prefix(OPENS)) {
+        Some(mailbox) if language == Language::French => {
+            format!("il n'a pas de domaine, c'est donc la boîte de {mailbox}")
+        }
+        _ => remark.to_owned(),
+    }
+}
+
 /// The reply in one line, as the server sent it.
 pub(crate) fn reply_text(reply: &Reply) -> String {
     let enhanced =
@@ -106,6 +116,8 @@ fn detail(Enhanced(_, subject, detail): Enhanced) -> Option<LocalizedText> {
 const REMARK: &str = "; ";
 /// The begin of the remark about a login name without a domain.
 const NO_DOMAIN: &str = "the name has no domain";
+/// The words between it and the mailbox that the name opens.
+const OPENS: &str = ", so this is the mailbox of ";
 
 fn code(code: u16) -> Option<LocalizedText> {
     REPLIES.iter().find(|(known, _)| *known == code).map(|(_, meaning)| *meaning)
@@ -317,9 +329,13 @@ mod tests {
     }
 
     #[test]
-    fn u137_the_mailbox_of_a_name_without_a_domain_is_a_remark() {
+    fn h59_u137_the_mailbox_of_a_name_without_a_domain_is_a_remark() {
         let remark = "the name has no domain, so this is the mailbox of bob@localhost";
         assert_eq!(remark_in(&format!("0 messages (0 octets); {remark}")), Some(remark));
         assert_eq!(remark_in("0 messages; and more"), None);
+        let french = "il n'a pas de domaine, c'est donc la boîte de bob@localhost";
+        assert_eq!(translated_remark(remark, Language::French), french);
+        assert_eq!(translated_remark(remark, Language::English), remark);
+        assert_eq!(translated_remark("+slwo is no fault", Language::French), "+slwo is no fault");
     }
 }

@@ -174,6 +174,9 @@ impl ConfigError {
                 // `connections` in [limits] has become the name of a section.
                 let renamed = renamed::KEYS.iter().find(|(old, _)| *old == header);
                 why = match (header, renamed, with_quotes(line)) {
+                    _ if has_curly_quotes(line) => {
+                        format!("curly quotation marks enclose no text: write \" in place of each: {line}")
+                    }
                     ("listen", _, _) => format!("{why}: {LISTENERS_ARE_A_LIST}"),
                     (_, _, Some(quoted)) => format!("a text stands in quotes: write it as {quoted}"),
                     (_, Some((old, new)), _) => {
@@ -239,6 +242,12 @@ fn with_quotes(line: &str) -> Option<String> {
     (is_good(&quoted) && !is_good(&format!("x = {value}"))).then_some(quoted)
 }
 
+/// Whether a value in the line begins or ends with a quotation mark of an office program.
+fn has_curly_quotes(line: &str) -> bool {
+    let mut values = line.split(['=', ',', '[', ']', '{', '}']).map(str::trim);
+    values.any(|value| value.starts_with(CURLY_QUOTES) || value.ends_with(CURLY_QUOTES))
+}
+
 /// The value of a key.
 pub(super) fn find<'a>(document: &'a Node<'a>, key: &str) -> Option<&'a Node<'a>> {
     key.split('.').try_fold(document, |node, name| {
@@ -283,6 +292,8 @@ fn without_indices(key: &str) -> String {
     names.join(".")
 }
 
+const CURLY_QUOTES: [char; 6] = ['“', '”', '„', '«', '»', '‘'];
+
 /// The only section that stands once for each of its objects.
 pub(super) const LISTENERS: &str = "listen";
 
@@ -297,7 +308,7 @@ pub(super) const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
 
 #[cfg(test)]
 mod tests {
-    use super::with_quotes;
+    use super::{has_curly_quotes, with_quotes};
     use crate::config::tests::{GOOD, load};
 
     #[test]
@@ -320,6 +331,25 @@ mod tests {
             ("user", None),
         ] {
             assert_eq!(with_quotes(line).as_deref(), quoted, "{line}");
+        }
+    }
+
+    #[test]
+    fn n191_curly_quotation_marks_are_to_be_replaced() {
+        let error = load(&format!("user = “nobody”\n{GOOD}")).unwrap_err();
+        assert!(error.starts_with(", line 1, column "), "{error}");
+        let told = ": curly quotation marks enclose no text: write \" in place of each: user = “nobody”";
+        assert!(error.ends_with(told), "{error}");
+        for (line, is_so) in [
+            ("domains = [“a.test”]", true),
+            ("  „a.test“,", true),
+            ("hostname = \"mx.test”", true),
+            ("hostname = «mx.test»", true),
+            ("hostname = \"mx “one” test\" x", false),
+            ("user = nobody", false),
+            ("[log]", false),
+        ] {
+            assert_eq!(has_curly_quotes(line), is_so, "{line}");
         }
     }
 }

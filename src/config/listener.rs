@@ -117,26 +117,24 @@ impl ListenerConfig {
         })
     }
 
-    /// The warnings for networks that have every machine in them, and for a service that believes every machine.
+    /// The warnings for networks that have half of the Internet in them, and for a service that believes every machine.
     pub(super) fn network_warnings(&self) -> Vec<String> {
         let (service, address) = (self.protocol, &self.address);
-        let trusted = format!(
-            "every machine is in trusted_networks of {service} at {address}, so each that reaches it sends mail without a \
-             login: name your own networks"
-        );
-        let proxies = format!(
-            "every machine is in proxy_networks of {service} at {address}, so each that reaches it may claim any address: \
-             name the addresses of your proxies"
-        );
-        let warnings = [(&self.trusted_networks, trusted), (&self.proxy_networks, proxies)];
-        let warnings = warnings.into_iter().filter(|(networks, _)| networks.contain_everything());
+        let warn = |networks: &Networks, key: &str, end: &str| {
+            let (who, each) = networks.crowd()?;
+            Some(format!("{who} is in {key} of {service} at {address}, so {each} that reaches it {end}"))
+        };
+        let sends = "sends mail without a login: name your own networks";
+        let trusted = warn(&self.trusted_networks, "trusted_networks", sends);
+        let claims = "may claim any address: name the addresses of your proxies";
+        let proxies = warn(&self.proxy_networks, "proxy_networks", claims);
         let lmtp = format!(
             "lmtp at {address} believes every machine that reaches it: use a loopback address or a socket like \
              \"unix:/run/restante/lmtp.sock\", or let a firewall admit trusted machines alone"
         );
         // A socket of systemd may be any.
         let lmtp = (service == Service::Lmtp && address.ip().is_some()).then_some(lmtp);
-        let all = warnings.map(|(_, warning)| warning).chain(lmtp);
+        let all = trusted.into_iter().chain(proxies).chain(lmtp);
         all.filter(|_| !address.is_local()).collect()
     }
 

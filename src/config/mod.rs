@@ -127,6 +127,21 @@ impl Config {
         self.transcripts.is_some() || (self.development.is_some() && has_inbox())
     }
 
+    /// A sentence for each network that is written with an address in it, and stands for the whole network.
+    pub fn network_notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for listen in &self.listen {
+            let keys =
+                [("trusted_networks", &listen.trusted_networks), ("proxy_networks", &listen.proxy_networks)];
+            for (key, networks) in keys {
+                notes.extend(networks.with_host_bits().map(|(written, meant)| {
+                    format!("{written} in {key} of {} stands for {meant}", listen.protocol)
+                }));
+            }
+        }
+        notes
+    }
+
     /// Settings that are valid but probably not intended.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         let listeners = self.listen.iter().filter_map(ListenerConfig::login_impossible_warning);

@@ -22,9 +22,19 @@ impl Networks {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// True if one of the networks has all addresses of IPv4 or of IPv6.
-    pub fn contain_everything(&self) -> bool {
-        self.0.iter().any(|network| network.prefix_len() == 0)
+    /// The first network that no single owner has, as the subject of a sentence, and the word for each of its machines: all
+    /// of IPv4 or of IPv6, or a public part that is larger than a /8 or a /16.
+    pub(super) fn crowd(&self) -> Option<(String, &'static str)> {
+        let network = self.0.iter().find(|network| is_crowd(network))?;
+        Some(match network.prefix_len() {
+            0 => ("every machine".into(), "each"),
+            _ => (format!("{}, a large part of the Internet,", network.trunc()), "each machine of it"),
+        })
+    }
+
+    /// The networks that are written with an address inside of them, each with the network that is meant.
+    pub(super) fn with_host_bits(&self) -> impl Iterator<Item = (IpNet, IpNet)> {
+        self.0.iter().map(|network| (*network, network.trunc())).filter(|(written, meant)| written != meant)
     }
 
     /// True if there are no networks.
@@ -48,6 +58,19 @@ impl<'de> Deserialize<'de> for Networks {
             })
         };
         Vec::deserialize(d)?.into_iter().map(network).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn is_crowd(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(four) => four.prefix_len() < 8,
+        // fc00::/7 is for private networks (RFC 4193), fe80::/10 for those on one link (RFC 4291 section 2.5.6).
+        IpNet::V6(six) => {
+            let first = six.addr().segments()[0];
+            let is_private = (six.prefix_len() >= 7 && first & 0xFE00 == 0xFC00)
+                || (six.prefix_len() >= 10 && first & 0xFFC0 == 0xFE80);
+            six.prefix_len() < 16 && !is_private
+        }
     }
 }
 
@@ -87,5 +110,35 @@ mod tests {
         assert!(Networks::loopback().contain("127.9.9.9".parse().unwrap()));
         assert!(Networks::loopback().contain("::1".parse().unwrap()));
         assert!(!Networks::default().contain("127.0.0.1".parse().unwrap()));
+    }
+
+    fn networks(written: &str) -> Networks {
+        Networks(written.split_whitespace().map(|network| network.parse().map(canonical).unwrap()).collect())
+    }
+
+    #[test]
+    fn n193_a_network_that_no_single_owner_has_is_a_crowd() {
+        for (written, crowd) in [
+            ("10.0.0.0/8 0.0.0.0/0", Some("every machine")),
+            ("::/0", Some("every machine")),
+            ("0.0.0.0/1 128.0.0.0/1", Some("0.0.0.0/1, a large part of the Internet,")),
+            ("64.0.0.0/7", Some("64.0.0.0/7, a large part of the Internet,")),
+            ("2000::/3", Some("2000::/3, a large part of the Internet,")),
+            ("::ffff:0.0.0.0/97", Some("0.0.0.0/1, a large part of the Internet,")),
+            ("10.0.0.0/8 127.0.0.0/8 2001::/16 fc00::/7 fe80::/10", None),
+            ("", None),
+        ] {
+            let found = networks(written).crowd();
+            assert_eq!(found.as_ref().map(|(who, _)| who.as_str()), crowd, "{written}");
+        }
+    }
+
+    #[test]
+    fn n194_a_network_that_is_written_with_an_address_in_it_stands_for_the_whole() {
+        let networks = networks("10.0.0.1/8 192.168.0.0/16 2001:db8::1/32 10.0.0.5/32");
+        let told: Vec<String> =
+            networks.with_host_bits().map(|(written, meant)| format!("{written} {meant}")).collect();
+        assert_eq!(told, ["10.0.0.1/8 10.0.0.0/8", "2001:db8::1/32 2001:db8::/32"]);
+        assert!(networks.contain("10.255.0.1".parse().unwrap()));
     }
 }

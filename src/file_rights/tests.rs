@@ -3,6 +3,13 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 
 #[test]
+fn h22_a_server_is_stopped_before_its_mail_gets_another_owner_on_purpose() {
+    let told = advice_to_hand_over(Some(Uid::from_raw(65534)), "`chown -R post: /srv/mail`");
+    assert!(told.ends_with("stop that server, then, as root, run `chown -R post: /srv/mail`"), "{told}");
+    assert_eq!(advice_to_hand_over(None, "`chown -R post: /srv/mail`"), "");
+}
+
+#[test]
 fn h32_a_file_that_its_mode_closes_comes_with_the_command_that_opens_it() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("users.json");

@@ -7,7 +7,7 @@
 use std::{
     io,
     os::fd::OwnedFd,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +18,7 @@ use rustix::{
 };
 
 use super::{Error, Kind, Maildir, Spool};
-use crate::deferred_drop::DeferredFd;
+use crate::{command_hint::path_word, deferred_drop::DeferredFd};
 
 /// The lock file, beside the messages or the mailboxes.
 pub const FILE: &str = ".restante.lock";
@@ -141,7 +141,7 @@ fn lock_file(
             Err(Errno::ROFS | Errno::NOSPC | Errno::DQUOT) if do_without => return Ok(None),
             done => done,
         };
-        let mut file = opened.map_err(|e| Error::at(path(), "open", e))?;
+        let mut file = opened.map_err(|e| not_opened(path(), e))?;
         let mut locked = fs::flock(&file, operation(hold));
         if locked == Err(Errno::BADF) {
             // NFS locks by ranges, and those want a file open for writing (flock(2)).
@@ -155,6 +155,18 @@ fn lock_file(
         }
     }
     Err(Error::at(path(), "lock", io::Error::other("it is replaced all the time")))
+}
+
+/// The error for a lock file that does not open.
+fn not_opened(path: PathBuf, error: Errno) -> Error {
+    if error != Errno::LOOP {
+        return Error::at(path, "open", error);
+    }
+    let why = format!(
+        "is a symbolic link, and a lock is none: remove it with `rm {}`, and a file is made in its place",
+        path_word(&path)
+    );
+    Error::at(path, "open", io::Error::new(io::ErrorKind::NotADirectory, why))
 }
 
 fn open(dir: &OwnedFd, name: &str, how: OFlags) -> Result<DeferredFd, Errno> {
@@ -208,6 +220,18 @@ mod tests {
         assert!(is_locked(), "removed");
         drop(lock);
         Lock::acquire(&maildir).unwrap();
+    }
+
+    #[test]
+    fn n192_a_link_in_the_place_of_the_lock_file_is_to_be_removed() {
+        let (dir, spool) = spool();
+        let file = dir.path().join(FILE);
+        std::os::unix::fs::symlink("/elsewhere", &file).unwrap();
+        let error = spool.lock(LockMode::Exclusive, Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), Kind::Unusable);
+        assert!(error.to_string().contains(&format!("remove it with `rm {}`", path_word(&file))), "{error}");
+        std::fs::remove_file(&file).unwrap();
+        spool.lock(LockMode::Exclusive, Duration::ZERO).unwrap();
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl App<'_> {
     fn connect_again(&mut self) -> Option<Imap> {
         let question = strings::RECONNECT.text(self.terminal.language());
         while self.terminal.confirm_or_leave(question, true) {
-            let opened = open_imap(self.config).and_then(|mut imap| {
+            let opened = open_imap(self.config, self.terminal).and_then(|mut imap| {
                 imap.log_in(&self.user, &self.password)?;
                 Ok(imap)
             });

@@ -5,7 +5,8 @@ use super::{
     terminal::Terminal,
 };
 use crate::{
-    client::{ClientError, imap::Imap, pop3::Pop3, strings},
+    client::{ClientError, imap::Imap, pop3::Pop3, reply_help, strings},
+    language::Language,
     proto::request::Secret,
 };
 
@@ -29,7 +30,7 @@ impl Session {
     pub(super) fn open(plan: &AppConfig, terminal: &Terminal) -> Result<Self, ClientError> {
         match plan.protocol {
             ReadingProtocol::Pop3 => open_pop3(plan, terminal).map(Self::Pop3),
-            ReadingProtocol::Imap => open_imap(plan).map(Self::Imap),
+            ReadingProtocol::Imap => open_imap(plan, terminal).map(Self::Imap),
         }
     }
 
@@ -61,6 +62,7 @@ impl Session {
             Self::Imap(imap) => imap.take_remark(),
         };
         if let Some(remark) = remark {
+            let remark = reply_help::translated_remark(&remark, terminal.language());
             terminal.print_localized(strings::LOGIN_REMARK, &[&remark]);
         }
     }
@@ -80,8 +82,14 @@ pub(super) fn open_pop3(plan: &AppConfig, terminal: &Terminal) -> Result<Pop3, C
     Ok(pop3)
 }
 
-pub(super) fn open_imap(plan: &AppConfig) -> Result<Imap, ClientError> {
-    Imap::open(&plan.reading, plan.observe())
+pub(super) fn open_imap(plan: &AppConfig, terminal: &Terminal) -> Result<Imap, ClientError> {
+    let mut imap = Imap::open(&plan.reading, plan.observe())?;
+    let language = terminal.language();
+    // Servers begin in English (RFC 5255 section 3.1).
+    if language != Language::English {
+        imap.set_language(language.tag())?;
+    }
+    Ok(imap)
 }
 
 /// The name of our own server, in IMPLEMENTATION of CAPA and in ID.

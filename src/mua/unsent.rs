@@ -123,7 +123,7 @@ impl App<'_> {
     /// Adds the letter to the folder of drafts, in a session of its own. Returns the name of the folder, if there is one.
     fn append_draft(&self, letter: &OutgoingMessage) -> Result<Option<String>, ClientError> {
         let message = letter.build_draft(SystemTime::now(), (self.config.random)());
-        let mut imap = open_imap(self.config)?;
+        let mut imap = open_imap(self.config, self.terminal)?;
         imap.log_in(&self.user, &self.password)?;
         let drafts = imap.folders()?.into_iter().find(|folder| folder.is_drafts && folder.can_be_opened);
         if let Some(folder) = &drafts {

@@ -131,11 +131,12 @@ impl Server {
     }
 
     fn finish_reload(&mut self, result: Result<(), Refusal>) {
-        METRICS.set_stale("configuration", result.is_err());
+        let is_stale = matches!(result, Err(Refusal::Invalid(_) | Refusal::NeedsRestart(_)));
+        METRICS.set_stale("configuration", is_stale);
         METRICS.restart_needed.set(u64::from(matches!(result, Err(Refusal::NeedsRestart(_)))));
         let failed = match result {
             Ok(()) => None,
-            Err(Refusal::Invalid(why)) => Some(format!("the old one: {why}")),
+            Err(Refusal::Invalid(why) | Refusal::NamedFile(why)) => Some(format!("the old one: {why}")),
             Err(Refusal::NeedsRestart(why)) => Some(format!("the old one until a restart: {why}")),
         };
         let failed = failed.map(|why| {

@@ -32,6 +32,9 @@ pub(super) struct PendingReload {
 pub(super) enum Refusal {
     /// The files have a mistake, or cannot be read or applied.
     Invalid(String),
+    /// The configuration is the one in force, and a file that it names has a mistake or cannot be read. The thread that watches
+    /// that file counts it as stale until it is mended.
+    NamedFile(String),
     /// A server that runs cannot take it, and a restart may. Only `restante check` knows whether it would.
     NeedsRestart(String),
 }
@@ -97,8 +100,13 @@ impl CurrentState {
         if let Some(why) = sandbox::unreachable_place(&config) {
             return Err(Refusal::NeedsRestart(format!("{}: {why}", self.config_path.display())));
         }
-        let mut files = LoadedConfig::reload(config, &text, &self.config, now)
-            .map_err(|error: loaded_config::Error| error.to_string())?;
+        let is_in_force = self.is_in_force(&config);
+        let mut files = LoadedConfig::reload(config, &text, &self.config, now).map_err(
+            |error: loaded_config::Error| {
+                let why = error.to_string();
+                if is_in_force { Refusal::NamedFile(why) } else { Refusal::Invalid(why) }
+            },
+        )?;
         if let Some(key) = files.config.changed_fixed_key(&self.config) {
             let why = format!("this cannot change while the server runs: {}", check_and_restart());
             return Err(needs_restart(&text, key, why));
@@ -109,6 +117,13 @@ impl CurrentState {
         }
         let listeners = self.assign_sockets(&files.config.listen, &text)?;
         Ok(NewState { files, listeners, renamed: text.renamed().to_vec(), restart_needed: waiting })
+    }
+
+    /// Whether the server has taken all of this configuration that it can take while it runs.
+    fn is_in_force(&self, config: &Config) -> bool {
+        let mut config = config.clone();
+        config.retain_restart_only(&self.config);
+        config == self.config
     }
 
     /// Assigns a socket to each listener: an open one at the same address if there is one, otherwise a new one. New

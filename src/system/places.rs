@@ -21,8 +21,8 @@ use crate::{
     command_hint::path_word,
     config::{Config, Destination, UnknownRecipients},
     file_rights::{
-        ALL, closed_directory, group_name, is_denied, is_own, lock_holder, name_of, of_its_own, server_words,
-        user_name, way_into, way_to_make,
+        ALL, advice_to_hand_over, closed_directory, group_name, is_denied, is_own, lock_holder, name_of,
+        of_its_own, server_words, user_name, way_into, way_to_make,
     },
     logging,
     maildir::{Room, Spool},
@@ -400,7 +400,7 @@ fn advice_with(command: &str, path: &Path, instead: &str) -> String {
         return format!("let its owner in with `chmod u+rwx {}`", path_word(path));
     }
     if let Some(holder) = holder(path) {
-        return format!("{holder}: {instead}");
+        return format!("{holder}: {instead}{}", advice_to_hand_over(lock_holder(path), command));
     }
     format!("as root, change its owner with {command}")
 }

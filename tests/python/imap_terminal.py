@@ -253,6 +253,16 @@ def wrong_passwords():
     assert PASSWORD not in terminal.seen and "guess" not in terminal.seen, terminal.seen
 
 
+def a_refusal_in_french():
+    """The server speaks the language of the person before the login."""
+    terminal = client("--user", ALICE, LC_ALL="fr_FR.UTF-8")
+    terminal.secret("Mot de passe : ", "guess2")
+    terminal.expect("NO [AUTHENTICATIONFAILED]")
+    terminal.expect("Utilisateur")
+    terminal.secret("un autre nom) : ", PASSWORD)
+    terminal.leave("q : quitter : ")
+
+
 def over_tls():
     terminal = client("--tls", "implicit", "--cacert", CERTIFICATE[0])
     terminal.log_in()
@@ -365,4 +375,4 @@ def a_refused_letter_is_a_draft():
 
 
 if __name__ == "__main__":
-    run(folders_flags_and_searches, a_refused_letter_is_a_draft, sent_and_without_a_date, news, a_lost_connection, in_french, wrong_passwords, over_tls, windows_of_all_widths, hostile_servers, numbers_on_the_screen, a_mistyped_fault)
+    run(folders_flags_and_searches, a_refused_letter_is_a_draft, sent_and_without_a_date, news, a_lost_connection, in_french, wrong_passwords, a_refusal_in_french, over_tls, windows_of_all_widths, hostile_servers, numbers_on_the_screen, a_mistyped_fault)

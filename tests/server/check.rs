@@ -201,7 +201,7 @@ fn h30_two_listeners_that_take_one_port_of_ipv4_are_refused_as_by_a_start() {
 }
 
 #[test]
-fn n66_n95_a_place_or_a_network_that_is_open_to_all_is_a_warning() {
+fn n66_n95_n193_n194_a_place_or_a_network_that_is_open_to_all_is_a_warning() {
     let story = Story::new();
     fs::create_dir(story.at("spool")).unwrap();
     let listener = |service: &str, keys: &str| listener_at(service, "0.0.0.0:0", keys);
@@ -209,6 +209,14 @@ fn n66_n95_a_place_or_a_network_that_is_open_to_all_is_a_warning() {
         (
             listener("submission", "trusted_networks = [\"0.0.0.0/0\"]"),
             "every machine is in trusted_networks of submission",
+        ),
+        (
+            listener("submission", "trusted_networks = [\"0.0.0.0/1\", \"128.0.0.0/1\"]"),
+            "0.0.0.0/1, a large part of the Internet, is in trusted_networks of submission",
+        ),
+        (
+            listener("submission", "trusted_networks = [\"10.0.0.1/8\"]"),
+            "# note: 10.0.0.1/8 in trusted_networks of submission stands for 10.0.0.0/8",
         ),
         (
             listener("smtp", "proxy_networks = [\"10.0.0.0/8\", \"::/0\"]"),

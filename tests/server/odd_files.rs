@@ -205,6 +205,26 @@ fn the_watch_tells_of_an_odd_file_and_takes_the_next_good_one() {
     eventually("nothing is stale", || (!figures().contains("stale")).then_some(()));
 }
 
+#[test]
+fn n188_a_file_that_a_reload_could_not_use_is_stale_until_it_is_mended_and_the_configuration_never() {
+    let story = Story::new("1s");
+    let [_, users, aliases, certificate, _] = story.files();
+    for file in [users, aliases, certificate] {
+        put(&file, directory);
+        story.reload("configuration reload failed, keeping the old one");
+        let told = eventually("the file is stale", || {
+            let said = story.run_status();
+            said.contains("stale").then_some(said)
+        });
+        let named = told.split("stale").nth(1).unwrap().trim_start();
+        assert!(!named.starts_with("configuration"), "{told}");
+        restore(&file);
+        eventually("nothing is stale, without another signal", || {
+            (!story.run_status().contains("stale")).then_some(())
+        });
+    }
+}
+
 impl Story {
     /// The output of `restante status`.
     fn run_status(&self) -> String {

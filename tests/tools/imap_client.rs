@@ -49,8 +49,18 @@ fn a_french_locale_reads_its_folders_in_french() {
 
 #[test]
 fn a_refused_login_is_explained_and_no_password_shown() {
+    story("wrong_passwords", &without_delay());
+}
+
+#[test]
+fn h59_a_french_locale_is_refused_in_french() {
+    story("a_refusal_in_french", &without_delay());
+}
+
+/// A server that refuses a wrong password at once.
+fn without_delay() -> Server {
     let config = format!("{STRICT}{}\n[limits]\nauth.failure_delay = \"0s\"\n", listeners(&["imap"]));
-    story("wrong_passwords", &Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start());
+    Setup { config: Some(&config), users: &[ALICE], ..Setup::default() }.start()
 }
 
 #[test]

@@ -93,6 +93,20 @@ impl Imap {
         Ok(imap)
     }
 
+    /// Asks for replies in that language if the server announces LANGUAGE (RFC 5255 section 3.2).
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn set_language(&mut self, tag: &str) -> Result<(), ClientError> {
+        if !self.has("LANGUAGE") {
+            return Ok(());
+        }
+        match self.run(&Command::new(format!("LANGUAGE {tag}"))) {
+            Err(ClientError::ImapRefused(_)) => Ok(()), // the server keeps its own language
+            done => done.map(|_| ()),
+        }
+    }
+
     /// Logs in with LOGIN, or with AUTHENTICATE PLAIN if the server forbids it, or the name or password cannot be quoted.
     ///
     /// # Errors

@@ -108,16 +108,24 @@ pub(super) fn hint(name: &str, place: Place) -> Option<String> {
     Some(format!("+{word} is {right_place}"))
 }
 
-/// A sentence about a login name that is written as in SMTP, or that has the password in it. No such name is an account, so it
-/// reveals nothing.
+/// A sentence about a login name that is written as in SMTP, has the password in it, or is half an address. No such name is an
+/// account, so it reveals nothing.
 fn note_of_name(name: &str, protocol: Protocol) -> Option<&'static str> {
     if name.contains(['<', '>']) {
         Some("a login name stands without angle brackets")
     } else if protocol == Protocol::Pop3 && name.contains(' ') && !name.contains('"') {
         Some("USER takes the name alone, and PASS takes the password in a line of its own")
+    } else if is_half_address(name) {
+        Some("that is no mail address: a login name is one like bob@example.test")
     } else {
         None
     }
+}
+
+/// Whether a name is an address without its local part or its domain, or with a second at sign.
+fn is_half_address(name: &str) -> bool {
+    let half = |(local, domain): (&str, &str)| local.is_empty() || domain.is_empty() || domain.contains('@');
+    !name.contains('"') && name.split_once('@').is_some_and(half)
 }
 
 /// Adds a sentence to the first line of a reply that has text for people. Returns false if the reply has no such line yet.
@@ -284,14 +292,22 @@ mod tests {
     }
 
     #[test]
-    fn u136_a_login_name_in_brackets_or_with_the_password_in_it_is_told() {
+    fn h58_u136_a_login_name_in_brackets_or_with_the_password_in_it_is_told() {
         for name in ["<bob@example.test>", "Bob <bob@example.test>", "<bob", "bob>"] {
             for protocol in [Protocol::Pop3, Protocol::Imap, Protocol::Smtp] {
                 assert!(note_of_name(name, protocol).unwrap().contains("angle brackets"), "{name}");
             }
         }
         assert!(note_of_name("bob@example.test any", Protocol::Pop3).unwrap().contains("PASS"));
+        for name in ["bob@", "@example.test", "bob@@example.test", "a@b@example.test", "@"] {
+            for protocol in [Protocol::Pop3, Protocol::Imap, Protocol::Smtp] {
+                assert!(note_of_name(name, protocol).unwrap().contains("no mail address"), "{name}");
+            }
+        }
         for (name, protocol) in [
+            ("bob", Protocol::Pop3),
+            ("\"bob@home\"@example.test", Protocol::Pop3),
+            ("bob+452@example.test", Protocol::Imap),
             ("bob@example.test", Protocol::Pop3),
             ("\"bob the builder\"@example.test", Protocol::Pop3),
             ("bob@example.test any", Protocol::Imap),

@@ -1,7 +1,10 @@
 //! The IMAP command table: for each command its syntax, its states, and its RFC section. Refusals and the explanations of
 //! transcripts read it.
 
-use crate::proto::command_table::{self, row};
+use crate::{
+    near_name::nearest,
+    proto::command_table::{self, row},
+};
 
 /// One row of the table. The parser has the commands as values, so a row has none.
 pub type CommandSpec = command_table::CommandSpec<(), CommandPhase>;
@@ -77,3 +80,19 @@ pub(super) fn find(name: &str) -> Option<&'static CommandSpec> {
 pub(super) fn find_any_case(name: &[u8]) -> Option<&'static CommandSpec> {
     COMMANDS.iter().find(|row| row.is_named(name))
 }
+
+/// The row of LOGOUT for a word with which a person ends a session of another protocol.
+pub(super) fn logout_for(word: &[u8]) -> Option<&'static CommandSpec> {
+    let is_end = ["QUIT", "EXIT", "BYE"].iter().any(|end| end.as_bytes().eq_ignore_ascii_case(word));
+    is_end.then(|| find("LOGOUT")).flatten()
+}
+
+/// The command that is meant by an unknown one, in capitals. The reply names it and never the typed word, which may be a
+/// password.
+pub(super) fn meant_by(unknown: &str) -> Option<&'static str> {
+    let names = COMMANDS.iter().map(|row| row.name).filter(|name| !name.starts_with(BY_UID));
+    logout_for(unknown.as_bytes()).map(|row| row.name).or_else(|| nearest(unknown, names))
+}
+
+/// The begin of the name of a command that takes UIDs.
+pub(super) const BY_UID: &str = "UID ";

@@ -181,7 +181,7 @@ impl ImapSession {
         };
         let tag = tagged.tag;
         let row = command_table::find(&tagged.name);
-        let command_as_tag = command_table::find_any_case(&tag);
+        let command_as_tag = command_table::find_any_case(&tag).or_else(|| command_table::logout_for(&tag));
         match (tagged.command, row) {
             (None | Some(Err(_)), None) if is_help(tagged.name.as_bytes()) || is_help(&tag) => {
                 self.refuse_help(&tag, out)
@@ -204,7 +204,7 @@ impl ImapSession {
                 self.run(cx, tag, row, command, last, out)
             }
             (Some(Err(expected)), row) => self.refuse_malformed(&tag, row, expected, out),
-            _ => self.refuse(&tag, Condition::Bad, "unknown command", reply::UNKNOWN_COMMAND, out),
+            _ => self.refuse_unknown(&tag, &tagged.name, out),
         }
     }
 

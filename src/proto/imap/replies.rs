@@ -249,6 +249,20 @@ impl ImapSession {
         self.refuse_syntax((tag, "a command without a tag"), GENERAL, &text, out)
     }
 
+    /// Refuses an unknown command, and names the one that is meant.
+    pub(super) fn refuse_unknown(&mut self, tag: &[u8], name: &str, out: &mut Outbox) -> Step {
+        let language = self.language;
+        let text = if name.starts_with(command_table::BY_UID) {
+            reply::COMMAND_WITH_UID.text(language).to_owned()
+        } else if let Some(meant) = command_table::meant_by(name) {
+            let end = reply::QUESTION_MARK.text(language);
+            format!("{} {meant}{end}", reply::UNKNOWN_COMMAND_BUT.text(language))
+        } else {
+            return self.refuse(tag, Condition::Bad, "unknown command", reply::UNKNOWN_COMMAND, out);
+        };
+        self.refuse_syntax((tag, "unknown command"), GENERAL, &text, out)
+    }
+
     /// Refuses HELP, as any unknown command, with examples of the commands that are possible now.
     pub(super) fn refuse_help(&mut self, tag: &[u8], out: &mut Outbox) -> Step {
         let offers_tls = self.config.protocol.starttls && !self.is_encrypted;

@@ -267,6 +267,16 @@ pub(super) const SELECT_FIRST: ReplyText =
     ReplyText::new("Select a mailbox first", "Choisissez d'abord une boîte (SELECT)");
 /// An unknown command.
 pub(super) const UNKNOWN_COMMAND: ReplyText = ReplyText::new("Unknown command", "Commande inconnue");
+/// An unknown command that resembles another one. The session appends its name and [`QUESTION_MARK`].
+pub(super) const UNKNOWN_COMMAND_BUT: LocalizedText =
+    LocalizedText::new("Unknown command, did you mean", "Commande inconnue, vouliez-vous dire");
+/// The end of a question. In French it stands after a blank.
+pub(super) const QUESTION_MARK: LocalizedText = LocalizedText::new("?", " ?");
+/// UID before a command that takes no UIDs, or before none.
+pub(super) const COMMAND_WITH_UID: LocalizedText = LocalizedText::new(
+    "UID stands before COPY, EXPUNGE, FETCH, MOVE, SEARCH or STORE",
+    "UID se place devant COPY, EXPUNGE, FETCH, MOVE, SEARCH ou STORE",
+);
 /// HELP, which IMAP does not have. The session appends examples of the commands that are possible now.
 pub(super) const NO_HELP: ReplyText = ReplyText::new(
     "IMAP has no HELP. Each command begins with a tag of your choice; try",

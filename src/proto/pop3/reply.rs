@@ -107,6 +107,11 @@ pub const IN_USE: ReplyText = ReplyText::coded(
 );
 /// An unknown command, or one that this persona lacks.
 pub const UNKNOWN_COMMAND: ReplyText = ReplyText::new("Unknown command", "Commande inconnue");
+/// An unknown command that resembles another one. The session appends its name and [`QUESTION_MARK`].
+pub const UNKNOWN_COMMAND_BUT: ReplyText =
+    ReplyText::new("Unknown command, did you mean", "Commande inconnue, vouliez-vous dire");
+/// The end of a question. In French it stands after a blank.
+pub const QUESTION_MARK: ReplyText = ReplyText::new("?", " ?");
 /// HELP, which POP3 does not have. The session appends the commands that are possible now.
 pub const NO_HELP: ReplyText =
     ReplyText::new("POP3 has no HELP; the commands now:", "POP3 n'a pas de HELP ; les commandes ici :");

@@ -77,7 +77,7 @@ impl Pop3Session {
             if is_help(verb) {
                 return self.refuse_help(out);
             }
-            return self.refuse(out, "unknown command", reply::UNKNOWN_COMMAND);
+            return self.refuse_unknown(verb, out);
         };
         self.clears_user(rule.verb);
         if !rule.allowed.contains(&self.phase()) {

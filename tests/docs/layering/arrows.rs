@@ -70,6 +70,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
         &[
             "wire_size",
             "deferred_drop",
+            "command_hint",
             "file_rights",
             "local_fs",
             "safe_file",

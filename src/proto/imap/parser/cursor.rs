@@ -270,6 +270,9 @@ impl<'a> Cursor<'a> {
         self.open(expected)?;
         let mut items = Vec::new();
         while !self.close() {
+            if self.rest().iter().all(|&octet| octet == b' ') {
+                return Err(expected::CLOSING_PARENTHESIS);
+            }
             if !items.is_empty() {
                 self.blank()?;
             }

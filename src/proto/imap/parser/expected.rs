@@ -89,6 +89,7 @@ table! {
     FETCH_ITEMS: "items", "des éléments";
     FETCH_ITEM: "an item to fetch", "un élément à lire";
     KNOWN_FETCH_ITEM: "an item to fetch that this server has", "un élément à lire que ce serveur connaît";
+    ONE_LIST: "several items in one pair of parentheses, as in (FLAGS UID)", "plusieurs éléments dans une seule paire de parenthèses, comme (FLAGS UID)";
     CHANGEDSINCE: "(CHANGEDSINCE number)", "(CHANGEDSINCE numéro)";
     SECTION: "a section in brackets", "une section entre crochets";
     SECTION_END: "the end of the section: ]", "la fin de la section : ]";

@@ -13,16 +13,27 @@ use crate::proto::imap::{
 pub(super) fn fetch(cursor: &mut Cursor<'_>, by_uid: bool) -> Parsed<Command> {
     let messages = messages(cursor, by_uid)?;
     cursor.blank()?;
-    let items = match cursor.peek() {
-        Some(b'(') => cursor.list(expected::FETCH_ITEMS, |cursor| item(cursor, false))?.concat(),
-        _ => item(cursor, true)?,
-    };
-    let items = non_empty(items, expected::FETCH_ITEM)?;
+    let items = non_empty(items(cursor)?, expected::FETCH_ITEM)?;
     let mut changed_since = None;
     if cursor.has_more() {
+        if items_follow(cursor) {
+            return Err(expected::ONE_LIST);
+        }
         changed_since = Some(modifier(cursor, "CHANGEDSINCE", expected::CHANGEDSINCE)?);
     }
     Ok(Command::Fetch(Fetch { messages, items, changed_since }))
+}
+
+fn items(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
+    match cursor.peek() {
+        Some(b'(') => Ok(cursor.list(expected::FETCH_ITEMS, |cursor| item(cursor, false))?.concat()),
+        _ => item(cursor, true),
+    }
+}
+
+/// Whether more items come after the first ones: a person has left out the parentheses, or has written too many.
+fn items_follow(cursor: &Cursor<'_>) -> bool {
+    items(&mut cursor.clone()).is_ok_and(|items| !items.is_empty())
 }
 
 /// An item, or a macro of several, which may only stand alone.
