@@ -79,12 +79,7 @@ impl Credential {
 
     /// Checks a password that was right against the hash that is on file by now, because another program has replaced the one of
     /// this credential: a second server of the spool, or `restante user passwd`.
-    pub fn verify_replaced(
-        &self,
-        on_file: String,
-        password: &[u8],
-        scratch: &mut HashMemory,
-    ) -> Verdict {
+    pub fn verify_replaced(&self, on_file: String, password: &[u8], scratch: &mut HashMemory) -> Verdict {
         let (Some(mailbox), hash) = (self.mailbox.clone(), on_file) else { return Verdict::Wrong };
         match hash.parse().unwrap_or(StoredHash::Locked).verify(password, scratch) {
             HashMatch::Wrong => Verdict::Wrong,
