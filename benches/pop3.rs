@@ -6,13 +6,16 @@
 //! a thread for each connection that opens the file asked for, reads it and writes it to the socket as it
 //! is. It counts nothing, converts no line ends and keeps no promises.
 //!
+//! A server with the web inbox keeps the dialogues of its last sessions in memory, with a summary of each message: its rows show the
+//! cost of that.
+//!
 //! `cargo bench --bench pop3 [-- --quick]`, with `BENCH_SECONDS` (5) for each measurement. The files are in
 //! memory, since the server has counted them all: this measures us, not the disk. The clients are a process
 //! of their own.
 
 mod common;
 
-use std::io;
+use std::{io, path::Path};
 
 use common::{
     Loader, Scratch, Server, Settings,
@@ -34,35 +37,41 @@ fn main() -> io::Result<()> {
     for maildrop in &MAILDROPS {
         maildrop.fill(&spool(&dir), most)?;
     }
-    let server = Server::dev(&dir)?;
     let plain = serve_plainly(spool(&dir))?;
     let mut table = Table::new(&[
         "messages",
         "sessions",
+        "web inbox",
         "MB/s",
         "messages/s",
         "server CPU ms/MB",
         "files to sockets, MB/s",
         "ratio",
     ]);
-    for (number, maildrop) in MAILDROPS.iter().enumerate() {
-        for sessions in SESSIONS {
-            process::warn_if_busy()?;
-            let job = |from| Job { from, maildrop: number, sessions, seconds: settings.seconds };
-            let loader = Loader::start(&job(Source::Pop3(server.pop3)))?;
-            let used = process::cpu(server.pid())?;
-            let ours: Fetched = loader.run()?;
-            let used = process::cpu(server.pid())? - used;
-            let limit: Fetched = Loader::start(&job(Source::Plain(plain)))?.run()?;
-            table.row(vec![
-                format!("{} x {}", maildrop.messages, in_words(maildrop.size as u64)),
-                sessions.to_string(),
-                format!("{:.0}", ours.rate()),
-                format!("{:.0}", ours.messages as f64 / ours.seconds),
-                format!("{:.3}", used.as_secs_f64() * 1e3 / ours.megabytes()),
-                format!("{:.0}", limit.rate()),
-                format!("{:.2}", ours.rate() / limit.rate()),
-            ]);
+    let servers: [(&str, fn(&Path) -> io::Result<Server>); 2] =
+        [("no", Server::dev), ("yes", Server::dev_with_http)];
+    for (web_inbox, start) in servers {
+        let server = start(&dir)?;
+        for (number, maildrop) in MAILDROPS.iter().enumerate() {
+            for sessions in SESSIONS {
+                process::warn_if_busy()?;
+                let job = |from| Job { from, maildrop: number, sessions, seconds: settings.seconds };
+                let loader = Loader::start(&job(Source::Pop3(server.pop3)))?;
+                let used = process::cpu(server.pid())?;
+                let ours: Fetched = loader.run()?;
+                let used = process::cpu(server.pid())? - used;
+                let limit: Fetched = Loader::start(&job(Source::Plain(plain)))?.run()?;
+                table.row(vec![
+                    format!("{} x {}", maildrop.messages, in_words(maildrop.size as u64)),
+                    sessions.to_string(),
+                    web_inbox.to_owned(),
+                    format!("{:.0}", ours.rate()),
+                    format!("{:.0}", ours.messages as f64 / ours.seconds),
+                    format!("{:.3}", used.as_secs_f64() * 1e3 / ours.megabytes()),
+                    format!("{:.0}", limit.rate()),
+                    format!("{:.2}", ours.rate() / limit.rate()),
+                ]);
+            }
         }
     }
     table.print();

@@ -25,6 +25,7 @@ use crate::{
     maildir::Usage,
     proto::{
         imap::{
+            flags::Flags,
             request::{FolderState, ImapRequest, ImapResponse, Interruption},
             sequence_set::NumberSet,
         },
@@ -331,7 +332,8 @@ impl Parts<'_> {
         match request {
             ImapRequest::Append { folder, flags, keywords, date, bytes } => {
                 let date = date.map(time_of);
-                if keywords.is_empty() {
+                // `$Forwarded` is a keyword in a folder of Dovecot.
+                if keywords.is_empty() && !flags.intersects(Flags::FORWARDED) {
                     let append = Append { letters: flags.letters().collect(), date };
                     self.append((id, client), (folder, append, bytes), (cx.index, cx.effects));
                 } else {

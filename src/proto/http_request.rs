@@ -11,14 +11,15 @@ pub(crate) fn is_http_method(word: &[u8]) -> bool {
 
 /// True if octets at the beginning of a line are those of an HTTP request: a method, a blank, and the beginning of a target
 /// (RFC 9112 section 3). The rest of the line decides nothing, because a page may make it longer than any command. A word of
-/// letters is no target: in IMAP a method may be the tag of a command.
+/// letters is no target, because in IMAP a method may be the tag of a command, and no number is, because people type `DELETE 1`.
 pub(crate) fn is_http_request(line_start: &[u8]) -> bool {
     let Some(end) = line_start.iter().take(MAX_METHOD + 1).position(|octet| *octet == b' ') else {
         return false;
     };
     let target = &line_start[end + 1..];
     let letters = target.iter().take_while(|octet| octet.is_ascii_alphabetic()).count();
-    let is_target = target.get(letters).is_some_and(|octet| !octet.is_ascii_whitespace());
+    let first = target.get(letters).filter(|octet| !octet.is_ascii_whitespace());
+    let is_target = first.is_some_and(|octet| letters > 0 || !octet.is_ascii_digit());
     is_target && is_http_method(&line_start[..end])
 }
 
@@ -53,6 +54,7 @@ mod tests {
             "a1 GET / HTTP/1.1",
             "POSTS / HTTP/1.1",
             "RETR 1\r\n",
+            "DELETE 1\r\n",
             " GET / HTTP/1.1",
         ] {
             assert!(!is_http_request(other.as_bytes()), "{other}");

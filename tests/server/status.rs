@@ -121,6 +121,7 @@ fn n105_metrics_of_another_server_are_not_shown_as_those_of_the_configuration() 
 #[test]
 fn u79_missing_metrics_come_with_every_cause() {
     let home = home();
+    fs::create_dir(home.path().join("none")).unwrap();
     for options in [&["--file", "none.prom"][..], &["--spool", "none"], &["--spool", "none", "--check"]] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_restante"));
         command.arg("status").args(options).current_dir(home.path()).env("XDG_RUNTIME_DIR", home.path());
