@@ -15,7 +15,7 @@
 
 mod common;
 
-use std::{io, path::Path};
+use std::io;
 
 use common::{
     Loader, Scratch, Server, Settings,
@@ -48,10 +48,8 @@ fn main() -> io::Result<()> {
         "files to sockets, MB/s",
         "ratio",
     ]);
-    let servers: [(&str, fn(&Path) -> io::Result<Server>); 2] =
-        [("no", Server::dev), ("yes", Server::dev_with_http)];
-    for (web_inbox, start) in servers {
-        let server = start(&dir)?;
+    for has_web_inbox in [false, true] {
+        let server = if has_web_inbox { Server::dev_with_http(&dir)? } else { Server::dev(&dir)? };
         for (number, maildrop) in MAILDROPS.iter().enumerate() {
             for sessions in SESSIONS {
                 process::warn_if_busy()?;
@@ -64,7 +62,7 @@ fn main() -> io::Result<()> {
                 table.row(vec![
                     format!("{} x {}", maildrop.messages, in_words(maildrop.size as u64)),
                     sessions.to_string(),
-                    web_inbox.to_owned(),
+                    (if has_web_inbox { "yes" } else { "no" }).to_owned(),
                     format!("{:.0}", ours.rate()),
                     format!("{:.0}", ours.messages as f64 / ours.seconds),
                     format!("{:.3}", used.as_secs_f64() * 1e3 / ours.megabytes()),
