@@ -69,7 +69,7 @@ pub(super) fn default_config() -> Option<PathBuf> {
     named_config().or_else(|| Some(PathBuf::from(DEFAULT)).filter(|path| Path::exists(path)))
 }
 
-/// Tells of a configuration in this directory after another one was `taken` that nobody has named.
+/// Names the configuration in this directory, if the command has `taken` a default one instead.
 pub(super) fn tell_of_unnamed(taken: &Path) {
     if let Some(advice) = unnamed_config(Some(taken)) {
         output::message(format_args!("restante: takes {}: {advice}", taken.display()));

@@ -272,8 +272,8 @@ fn describe(name: &str, account: &Account) -> String {
     line
 }
 
-/// Tells of a change of the file, and when a server that runs applies it, or why it cannot. Returns false if the server cannot
-/// read the file: a script that locks somebody out must not take that for done.
+/// Prints the change of the file, and when a running server applies it, or why it cannot. Returns false if the server cannot
+/// read the file, because a script that locks a user out must not take the lock for done.
 fn tell(done: &str, config: &Config, out: &mut Stdout) -> Result<bool, Failure> {
     let way = as_server(config, || file_rights::way_to_read_again(&config.accounts)).ok().flatten();
     let is_applied = way.is_none();
