@@ -358,8 +358,7 @@ impl UidBook {
         if modseq > header.modseq_limit {
             header.modseq_limit = modseq.saturating_add(modseq_block);
         }
-        let step = header.uid_limit - file.header().uid_limit;
-        if step > uid_file::MAX_STEP || !file.reserve(maildir, header)? {
+        if !file.reserve(maildir, header)? {
             self.write_anew(maildir, header)?;
         }
         Ok(true)

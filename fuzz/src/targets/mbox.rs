@@ -92,11 +92,17 @@ fn there_and_back(data: &[u8]) {
         fs::write(path, message).expect("a message");
     }
     let mut mbox = Vec::new();
-    export(&from, Format::Mboxrd, &mut mbox, &mut |_, _| {}).expect("an mbox");
+    let exported = export(&from, Format::Mboxrd, &mut mbox, &mut |_, _| {}).expect("an mbox");
     let (now, mut told) = (SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000), |_, _| {});
     let mut import = Import::new((&spool, &to), "mx.test", Format::Mboxrd, now, &mut told);
     import.run(&*mbox, 0).expect("what was exported can be imported");
-    assert_eq!(messages(&to), messages(&from), "{}", String::from_utf8_lossy(&mbox));
+    let mut left_out = messages(&from);
+    for message in messages(&to) {
+        let at = left_out.iter().position(|exported| *exported == message);
+        left_out.remove(at.unwrap_or_else(|| panic!("{message:?} of {}", String::from_utf8_lossy(&mbox))));
+    }
+    // Compressed messages are not exported.
+    assert_eq!(left_out.len() as u64, exported.compressed, "{left_out:?} of {}", String::from_utf8_lossy(&mbox));
 }
 
 /// The content of every message, with a line end where its last line has none, its directory and its flags.
