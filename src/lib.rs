@@ -34,6 +34,7 @@
 //! | [`safe_file`] | files with fixed names in directories that other users may write to |
 //! | `time_zone` | the time zones of this machine, for dates in a search |
 //! | `password_prompt`, `ending_signals` | passwords typed at a terminal, and signals that wait until it is restored or an unfinished file is gone |
+//! | `allocator` | the size of the buffers that the C library keeps for the next use |
 //! | [`deferred_drop`] | a leaf: another thread closes files and frees memory for the loop |
 //! | [`thread_limits`] | the number of threads that the server needs, and whether the system allows it |
 //! | [`special_use`], `imap_characters` | leaves: the special uses of folders, and the classes of characters of IMAP, for the protocol and the files of a mailbox |
@@ -44,6 +45,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+mod allocator;
 pub mod api;
 pub mod backend;
 mod capacity;

@@ -4,6 +4,7 @@
 use std::{collections::HashMap, ffi::CString, io, os::fd::AsFd};
 
 use rustix::{
+    buffer::spare_capacity,
     fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags},
     io::Errno,
 };
@@ -65,16 +66,17 @@ impl OpenMessage {
         fault_point(&self.path, "read")?;
         let left = self.bytes.saturating_sub(from);
         let length = usize::try_from(left).unwrap_or(usize::MAX).min(max);
-        let mut bytes = vec![0; length];
-        let mut read = 0;
-        while read < length {
-            read += match rustix::io::pread(&*self.file, &mut bytes[read..], from + read as u64) {
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = from + bytes.len() as u64;
+            match rustix::io::pread(&*self.file, spare_capacity(&mut bytes), at) {
                 Ok(0) => return Err(Error::at(&self.path, "read", io::ErrorKind::UnexpectedEof)),
-                Ok(n) => n,
-                Err(Errno::INTR) => 0,
+                Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(Error::at(&self.path, "read", error)),
-            };
+            }
         }
+        // The allocator may have given more than was asked for, and the file may have grown.
+        bytes.truncate(length);
         Ok((bytes, length as u64 == left))
     }
 }

@@ -143,6 +143,9 @@ enum LineSoFar {
     Text,
 }
 
+/// Most mail has longer lines (RFC 5322 section 2.1.1 recommends 78 octets), so a CR for each fits in the reserve.
+const USUAL_LINE_LENGTH: usize = 32;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Whole,
@@ -165,29 +168,49 @@ impl Encoder {
 
     /// Encodes the next bytes of the file.
     pub fn encode(&mut self, stored: &[u8], wire: &mut Vec<u8>) {
-        let mut rest = stored;
-        while !rest.is_empty() && !self.is_done() {
-            let line_end = memchr::memchr(b'\n', rest);
-            let (line, after) = rest.split_at(line_end.map_or(rest.len(), |at| at + 1));
-            if self.line == LineSoFar::Empty && line[0] == b'.' {
-                wire.push(b'.');
+        if self.part == Part::Whole {
+            wire.reserve(stored.len() + stored.len() / USUAL_LINE_LENGTH);
+        }
+        let mut start = 0;
+        for line_end in memchr::memchr_iter(b'\n', stored) {
+            if self.is_done() {
+                return;
             }
-            self.octets += line.len() as u64;
-            if let Some(at) = line_end {
-                let before = if at == 0 { self.last } else { Some(line[at - 1]) };
-                wire.extend_from_slice(&line[..at]);
-                if before != Some(b'\r') {
-                    self.octets += 1;
-                    wire.push(b'\r');
-                }
-                wire.push(b'\n');
-                self.end_line(&line[..at]);
-            } else {
-                wire.extend_from_slice(line);
-                self.line = self.line_with(line);
-            }
-            self.last = line.last().copied();
-            rest = after;
+            self.encode_line(&stored[start..line_end], wire);
+            start = line_end + 1;
+        }
+        if start < stored.len() && !self.is_done() {
+            self.encode_text(&stored[start..], wire);
+        }
+    }
+
+    /// Encodes the rest of a line, and its end.
+    fn encode_line(&mut self, text: &[u8], wire: &mut Vec<u8>) {
+        let part_before = self.last;
+        self.stuff(text.first().unwrap_or(&b'\n'), wire);
+        wire.extend_from_slice(text);
+        self.octets += text.len() as u64 + 1;
+        if text.last().copied().or(part_before) != Some(b'\r') {
+            self.octets += 1;
+            wire.push(b'\r');
+        }
+        wire.push(b'\n');
+        self.end_line(text);
+        self.last = Some(b'\n');
+    }
+
+    /// Encodes octets of a line that goes on.
+    fn encode_text(&mut self, text: &[u8], wire: &mut Vec<u8>) {
+        self.stuff(&text[0], wire);
+        wire.extend_from_slice(text);
+        self.octets += text.len() as u64;
+        self.line = self.line_with(text);
+        self.last = text.last().copied();
+    }
+
+    fn stuff(&self, first: &u8, wire: &mut Vec<u8>) {
+        if self.line == LineSoFar::Empty && *first == b'.' {
+            wire.push(b'.');
         }
     }
 

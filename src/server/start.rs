@@ -18,6 +18,7 @@ use super::{
     state::{MAILBOX_EVENTS, Server, WAKE, new_read_buffer},
 };
 use crate::{
+    allocator,
     backend::Backend,
     capacity::GradualMap,
     clock::{LoopClock, SystemClock},
@@ -45,6 +46,7 @@ impl Server {
         sockets: Vec<BoundListener>,
         source: Option<&Path>,
     ) -> Result<Self, Error> {
+        allocator::keep_large_buffers();
         let mut server = Self::start(files, sockets, source)?;
         server.catch_signals().map_err(|error| Error::System("signals", error))?;
         Ok(server)

@@ -26,7 +26,7 @@ use crate::{
         },
         request::Failure,
     },
-    wire_size::{WireSizeCounter, wire_size},
+    wire_size::{WireSizeCounter, push_wire, wire_size},
 };
 
 /// A message whose file is opened when something in it is needed.
@@ -356,20 +356,6 @@ fn chosen_fields(header: &[u8], names: &[Vec<u8>], is_except: bool) -> Vec<u8> {
     }
     out.extend_from_slice(b"\r\n");
     out
-}
-
-/// Appends octets of a file as they are on the wire: each line feed has a carriage return before it.
-fn push_wire(previous: Option<u8>, bytes: &[u8], out: &mut Vec<u8>) {
-    let mut from = 0;
-    for at in memchr::memchr_iter(b'\n', bytes) {
-        let before = if at == 0 { previous } else { Some(bytes[at - 1]) };
-        out.extend_from_slice(&bytes[from..at]);
-        if before != Some(b'\r') {
-            out.push(b'\r');
-        }
-        from = at;
-    }
-    out.extend_from_slice(&bytes[from..]);
 }
 
 /// Octets of a file that are read first. Most headers are in them, and so are small messages.

@@ -12,6 +12,7 @@ mod credentials;
 mod dev_network;
 mod idle;
 mod imap_logs;
+mod large_messages;
 mod leaving_root;
 mod listeners;
 mod logins;

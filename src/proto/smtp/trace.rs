@@ -101,12 +101,12 @@ impl HopCounter {
         Self { count: 0, left: MAX_HEADER_SEARCHED, line: Vec::new(), in_field_name: true }
     }
 
-    /// Processes the next bytes of the message as stored.
+    /// Processes the next bytes of the message, as stored or as on the wire.
     pub fn feed(&mut self, bytes: &[u8]) {
         for &byte in &bytes[..bytes.len().min(self.left)] {
             self.left -= 1;
             if byte == b'\n' {
-                if self.in_field_name && self.line.is_empty() {
+                if self.in_field_name && matches!(&*self.line, b"" | b"\r") {
                     self.left = 0; // the blank line ends the header
                     break;
                 }
@@ -220,12 +220,14 @@ mod tests {
 
     #[test]
     fn d01_hops_are_counted_in_the_header_only_in_any_case_and_pieces() {
-        let message =
-            b"Received: a\n\tfolded received: x\nRECEIVED: b\nX-Received: c\nreceived:\n\nReceived: body\n";
-        for size in [1, 3, message.len()] {
-            let mut hops = HopCounter::new();
-            message.chunks(size).for_each(|piece| hops.feed(piece));
-            assert_eq!(hops.count(), 3);
+        let stored =
+            "Received: a\n\tfolded received: x\nRECEIVED: b\nX-Received: c\nreceived:\n\nReceived: body\n";
+        for message in [stored.to_owned(), stored.replace('\n', "\r\n")] {
+            for size in [1, 3, message.len()] {
+                let mut hops = HopCounter::new();
+                message.as_bytes().chunks(size).for_each(|piece| hops.feed(piece));
+                assert_eq!(hops.count(), 3, "{message:?}");
+            }
         }
     }
 }
