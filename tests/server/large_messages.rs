@@ -23,7 +23,7 @@ fn page_faults(server: &Server) -> usize {
 /// message must not decide about that, so a small one comes first.
 #[cfg(target_env = "gnu")]
 #[test]
-fn y275_large_messages_are_read_and_sent_in_buffers_that_are_used_again() {
+fn r27_large_messages_are_read_and_sent_in_buffers_that_are_used_again() {
     let server = Setup { config: Some(STRICT), users: &[ALICE], ..Setup::default() }.start();
     let line = [b"x".repeat(76), b"\r\n".to_vec()].concat();
     let message = [b"Subject: large\r\n\r\n".to_vec(), line.repeat(OCTETS / line.len())].concat();

@@ -179,18 +179,19 @@ enum Key {
     Ids,
     Search,
     Read,
-    /// One of these but for one letter or for its capitals: as it was typed, and as it is meant.
+    /// One of these but for one letter: as it was typed, and as it is meant.
     Mistyped(String, &'static str),
     /// The beginning of another one.
     Other(String),
 }
 
 impl Key {
+    /// As in Go, capitals do not matter.
     fn of(key: &str) -> Self {
-        match key {
-            "IDs" | "ids" | "Ids" => Self::Ids,
-            "Search" | "search" => Self::Search,
-            "Read" | "read" => Self::Read,
+        match key.to_ascii_lowercase().as_str() {
+            "ids" => Self::Ids,
+            "search" => Self::Search,
+            "read" => Self::Read,
             _ => {
                 let key_as_typed = key.chars().take(MAX_SHOWN).collect();
                 let is_near = |known: &&str| slips(key, known, 1).is_some();
@@ -328,6 +329,7 @@ mod tests {
         for (good, expected) in [
             ("{\"IDs\":[\"a1\"],\"Read\":true}", (ids(), true)),
             ("{\"ids\":[\"a1\"],\"read\":true,\"Search\":\"\"}", (ids(), true)),
+            ("{\"IDS\":[\"a1\"],\"READ\":true}", (ids(), true)),
             ("{\"IDs\":[\"a1\"],\"Other\":true}", (ids(), false)),
             ("{\"Search\":\"x\"}", (Selection::Search("x".into()), false)),
             ("{}", (Selection::All, false)),
@@ -339,11 +341,11 @@ mod tests {
             ("[]", bad_json()),
             ("[[\"a1\"],\"\",true]", bad_json()),
             ("null", bad_json()),
-            ("{\"IDS\":[\"a1\"]}", mistyped("IDS", "IDs")),
             ("{\"ID\":\"abc\"}", mistyped("ID", "IDs")),
             ("{\"foo\":1}", unknown("foo")),
             ("{\"IDs\":[\"a1\"],\"raed\":true}", mistyped("raed", "Read")),
-            ("{\"Search\":\"x\",\"IDS\":[\"a1\"]}", mistyped("IDS", "IDs")),
+            ("{\"Search\":\"x\",\"IDS\":[\"a1\"]}", IDS_AND_SEARCH),
+            ("{\"IDs\":[\"a1\"],\"ids\":[\"b2\"]}", twice("IDs")),
             ("{\"IDs\":[\"latest\"]}", LATEST_IS_NO_ID),
             ("{\"IDs\":[\"a1\",\"\"]}", BAD_ID),
             ("{\"Search\":\" \"}", NO_QUERY),

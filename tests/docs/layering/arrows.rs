@@ -17,6 +17,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("ending_signals", &[]),
     ("password_prompt", &["ending_signals"]),
     ("time_zone", &["open_regular"]),
+    ("allocator", &[]),
     ("local_fs", &[]),
     ("special_use", &[]),
     ("imap_characters", &[]),
@@ -193,6 +194,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "allocator",
             "net",
             "proto",
             "limits",
