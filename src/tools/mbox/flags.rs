@@ -5,7 +5,7 @@
 //! directions therefore follow one rule with an exact inverse: fields that already state the right flags stay
 //! as they are, and nothing is added or removed.
 //!
-//! Thunderbird, Evolution and Gmail keep the state in fields of their own ([`reader_fields`](super::reader_fields)), which stay
+//! Thunderbird, Evolution and Gmail keep the state in fields of their own ([`reader_fields`]), which stay
 //! in the message. They count as well, unless a trailer of ours says otherwise: then it has an `X-Status:`, even an empty one.
 
 use super::reader_fields;
