@@ -5,7 +5,8 @@ use std::mem;
 
 use crate::proto::dot::LineEndings;
 
-/// Decodes counted message data chunk by chunk, and stores LF line ends.
+/// Decodes counted message data chunk by chunk, and stores LF line ends. A CRLF after a bare CR is stored as it is, because
+/// `CR LF` in a file is one line end.
 #[derive(Debug)]
 pub(super) struct BdatDecoder {
     endings: LineEndings,
@@ -15,13 +16,15 @@ pub(super) struct BdatDecoder {
     last: bool,
     /// True after a CR that may be half a line end. It is not stored yet.
     after_cr: bool,
+    /// True if the last octet that was stored is a bare CR.
+    stored_cr: bool,
     bare: bool,
 }
 
 impl BdatDecoder {
     /// A decoder for a message whose first chunk has `size` octets.
     pub(super) fn new(endings: LineEndings, size: u64, last: bool) -> Self {
-        Self { endings, left: size, last, after_cr: false, bare: false }
+        Self { endings, left: size, last, after_cr: false, stored_cr: false, bare: false }
     }
 
     /// Begins the next chunk of the message, of `size` octets.
@@ -38,6 +41,9 @@ impl BdatDecoder {
         while let Some(&first) = rest.first() {
             if mem::take(&mut self.after_cr) {
                 if first == b'\n' {
+                    if mem::take(&mut self.stored_cr) {
+                        stored.push(b'\r');
+                    }
                     stored.push(b'\n');
                     rest = &rest[1..];
                     continue;
@@ -46,6 +52,7 @@ impl BdatDecoder {
             }
             let text = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
             stored.extend_from_slice(&rest[..text]);
+            self.stored_cr &= text == 0;
             match rest.get(text) {
                 Some(b'\r') => self.after_cr = true,
                 // A bare LF cannot hide the end of counted data, so `Normalise` converts it at any position.
@@ -66,6 +73,7 @@ impl BdatDecoder {
 
     fn bare_cr(&mut self, stored: &mut Vec<u8>) {
         self.bare |= self.endings != LineEndings::Lenient;
+        self.stored_cr = true;
         stored.push(b'\r');
     }
 
@@ -90,7 +98,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proto::dot::Decoder;
+    use crate::{
+        proto::dot::{Decoder, Encoder},
+        wire_size::on_the_wire,
+    };
 
     const MODES: [LineEndings; 3] = [LineEndings::Strict, LineEndings::Normalise, LineEndings::Lenient];
 
@@ -125,7 +136,8 @@ mod tests {
             (&b"a\nb"[..], &b"a\nb"[..], [true, false, false]),
             (b"a\n.\nb", b"a\n.\nb", [true, false, false]),
             (b"a\rb", b"a\rb", [true, true, false]),
-            (b"a\r\r\n", b"a\r\n", [true, true, false]),
+            (b"a\r\r\n", b"a\r\r\n", [true, true, false]),
+            (b"a\r\r\r\n\r\n", b"a\r\r\r\n\n", [true, true, false]),
             (b"a\r", b"a\r", [true, true, false]),
             (b"a\r\n.\r\nb", b"a\n.\nb", [false, false, false]),
             (b"a\0b", b"a\0b", [false, false, false]),
@@ -146,6 +158,25 @@ mod tests {
             for mode in MODES {
                 prop_assert_eq!(counted(mode, &wire, chunk, piece), counted(mode, &wire, 100, 100));
             }
+        }
+
+        /// Each bare CR stays, because signatures and the sizes of an import count every octet.
+        #[test]
+        fn a_message_without_a_bare_lf_is_sent_as_it_came(
+            parts in prop::collection::vec(prop_oneof![Just("\r"), Just("\r\n"), Just("."), Just("a")], 0..40),
+            chunk in 1usize..70,
+        ) {
+            let sent = parts.concat() + "\r\n";
+            let (stored, _) = counted(LineEndings::Lenient, sent.as_bytes(), chunk, 100);
+            prop_assert_eq!(on_the_wire(&stored), sent.as_bytes());
+            let mut data = Decoder::new(LineEndings::Lenient);
+            let (mut stored, mut wire) = (Vec::new(), Vec::new());
+            let mut stuffed = Encoder::whole();
+            stuffed.encode(sent.as_bytes(), &mut wire);
+            stuffed.finish_message(&mut wire);
+            data.decode(&wire, &mut stored);
+            prop_assert!(data.ended());
+            prop_assert_eq!(on_the_wire(&stored), sent.as_bytes());
         }
 
         #[test]

@@ -26,6 +26,9 @@ pub enum LineEndings {
 pub struct Decoder {
     endings: LineEndings,
     state: Decoding,
+    /// True if the last octet that was stored is a bare CR. A CRLF after it is stored as it is, because `CR LF` in a file is one
+    /// line end.
+    stored_cr: bool,
     bare: bool,
 }
 
@@ -46,7 +49,7 @@ enum Decoding {
 impl Decoder {
     /// A decoder for the octets after the 354 reply.
     pub fn new(endings: LineEndings) -> Self {
-        Self { endings, state: Decoding::LineStart, bare: false }
+        Self { endings, state: Decoding::LineStart, stored_cr: false, bare: false }
     }
 
     /// Decodes `wire` into `stored`, at most up to the end of the message, and returns the number of octets
@@ -58,6 +61,7 @@ impl Decoder {
                 let text = &wire[at..];
                 let length = memchr::memchr2(b'\r', b'\n', text).unwrap_or(text.len());
                 stored.extend_from_slice(&text[..length]);
+                self.stored_cr &= length == 0;
                 at += length;
                 if at == wire.len() {
                     break;
@@ -76,6 +80,9 @@ impl Decoder {
             (DotCr, b'\n') => Ended,
             (Dot, b'\n') if lenient => Ended,
             (Cr, b'\n') => {
+                if std::mem::take(&mut self.stored_cr) {
+                    stored.push(b'\r');
+                }
                 stored.push(b'\n');
                 LineStart
             }
@@ -83,6 +90,7 @@ impl Decoder {
             (Cr | DotCr, _) => {
                 self.bare |= !lenient;
                 stored.push(b'\r');
+                self.stored_cr = true;
                 self.state = Text;
                 return self.octet(octet, stored);
             }
@@ -111,6 +119,7 @@ impl Decoder {
             }
             (_, octet) => {
                 stored.push(octet);
+                self.stored_cr = false;
                 Text
             }
         };
