@@ -145,7 +145,7 @@ pub(super) enum Answer {
 pub(super) enum DurableChange {
     Expunged { removed: u64 },
     Stored { modified: NumberSet, is_partial: bool },
-    Copied { uid_validity: u32, from: NumberSet, to: NumberSet },
+    Copied { uid_validity: u32, messages: u64, from: NumberSet, to: NumberSet },
 }
 
 /// A change of the name of a folder and of all folders below it, or RENAME of INBOX.
@@ -343,8 +343,8 @@ impl DurableChange {
             Self::Stored { modified, is_partial } => {
                 ImapResponse::Stored { state, modified, is_partial, interruption }
             }
-            Self::Copied { uid_validity, from, to } => {
-                ImapResponse::Copied { state, uid_validity, from, to, interruption }
+            Self::Copied { uid_validity, messages, from, to } => {
+                ImapResponse::Copied { state, uid_validity, messages, from, to, interruption }
             }
         }
     }

@@ -193,7 +193,7 @@ impl Folders {
                 self.copy_ended(conn, if end.is_ok() { Fate::Landed } else { Fate::Refused });
                 let Transfer { from: source, done, .. } = *transfer;
                 let Transferred { uid_validity, messages, from, to, .. } = done;
-                let copied = DurableChange::Copied { uid_validity, from, to };
+                let copied = DurableChange::Copied { uid_validity, messages, from, to };
                 let interruption = end.err().map(|failure| Interruption { done: messages, failure });
                 self.answer(&source, conn, Answer::Changed(copied, interruption), cx);
             }

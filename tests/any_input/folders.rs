@@ -360,7 +360,8 @@ impl Folders {
         let folder = self.selected()?.clone();
         let (mut from, mut copies) = (NumberSet::default(), NumberSet::default());
         let states = &folder.state.messages;
-        for (message, state) in folder.messages.iter().zip(states).filter(|(m, _)| uids.contains(m.uid)) {
+        let is_there = |uid: u32| uids.contains(uid) && !folder.gone.contains(&uid);
+        for (message, state) in folder.messages.iter().zip(states).filter(|(m, _)| is_there(m.uid)) {
             from.push(message.uid);
             copies.push(self.append(&name(to), state.flags, message.content.clone()));
         }
@@ -368,8 +369,8 @@ impl Folders {
             self.selected_mut()?.remove(|message| uids.contains(message.uid));
         }
         let uid_validity = self.folders[&name(to)].state.uid_validity;
-        let state = Some(self.state()?);
-        Ok(ImapResponse::Copied { state, uid_validity, from, to: copies, interruption: None })
+        let (state, messages) = (Some(self.state()?), from.count());
+        Ok(ImapResponse::Copied { state, uid_validity, messages, from, to: copies, interruption: None })
     }
 
     fn list(&self, user: &Mailbox, with_status: bool) -> Vec<FolderInfo> {

@@ -47,13 +47,10 @@ impl OtherValidity {
                 let state = state.map(|state| self.state(&state));
                 ImapResponse::Stored { state, modified, is_partial, interruption }
             }
-            ImapResponse::Copied { state, uid_validity, from, to, interruption } => ImapResponse::Copied {
-                state: state.map(|state| self.state(&state)),
-                uid_validity: self.of(uid_validity),
-                from,
-                to,
-                interruption,
-            },
+            ImapResponse::Copied { state, uid_validity, messages, from, to, interruption } => {
+                let (state, uid_validity) = (state.map(|state| self.state(&state)), self.of(uid_validity));
+                ImapResponse::Copied { state, uid_validity, messages, from, to, interruption }
+            }
             ImapResponse::Appended { uid } => {
                 ImapResponse::Appended { uid: uid.map(|(validity, uid)| (self.of(validity), uid)) }
             }

@@ -1,7 +1,7 @@
 //! Processes the responses of the backend to commands.
 
 use super::{
-    command_state::Tag,
+    command_state::{CopyPlan, Tag},
     reply,
     request::{ImapResponse, Refusal},
     response::writer::Condition,
@@ -36,7 +36,7 @@ impl ImapSession {
             }
             (pending, Response::Failed(failure)) => self.failed(&tag, &pending, failure, out),
             (pending, Response::Imap(ImapResponse::Refused(refusal))) => {
-                let may_create = matches!(pending, WaitingCommand::Copy { .. });
+                let may_create = matches!(pending, WaitingCommand::Copy(_));
                 self.no(&tag, command_name(&pending), reply::refusal_text(refusal, may_create), out)
             }
             (WaitingCommand::Select { folder, read_only }, Response::Imap(ImapResponse::State(state))) => {
@@ -63,9 +63,7 @@ impl ImapSession {
             (WaitingCommand::Search(plan), Response::Imap(response)) => {
                 self.searched(tag, plan, response, out)
             }
-            (WaitingCommand::Copy { to, is_move }, Response::Imap(response)) => {
-                self.copied(tag, (to, is_move), response, out)
-            }
+            (WaitingCommand::Copy(plan), Response::Imap(response)) => self.copied(tag, plan, response, out),
             (WaitingCommand::List(list), Response::Imap(response)) => self.listed(tag, list, response, out),
             (WaitingCommand::Status(name, items), Response::Imap(ImapResponse::Status(numbers))) => {
                 super::mailboxes::write_status(&name, &items, &numbers, out.buffer());
@@ -143,7 +141,7 @@ impl ImapSession {
     fn failed(&mut self, tag: &[u8], pending: &WaitingCommand, failure: Failure, out: &mut Outbox) -> Step {
         let text = match failure {
             Failure::NoFolder => {
-                reply::refusal_text(Refusal::NoFolder, matches!(pending, WaitingCommand::Copy { .. }))
+                reply::refusal_text(Refusal::NoFolder, matches!(pending, WaitingCommand::Copy(_)))
             }
             failure => reply::failure_text(failure),
         };
@@ -176,8 +174,8 @@ fn command_name(pending: &WaitingCommand) -> &'static str {
         WaitingCommand::Store(_) | WaitingCommand::MarkSeen(_) => "STORE",
         WaitingCommand::Fetch(_) => "FETCH",
         WaitingCommand::Search(_) => "SEARCH",
-        WaitingCommand::Copy { is_move: true, .. } => "MOVE",
-        WaitingCommand::Copy { is_move: false, .. } => "COPY",
+        WaitingCommand::Copy(CopyPlan { is_move: true, .. }) => "MOVE",
+        WaitingCommand::Copy(CopyPlan { is_move: false, .. }) => "COPY",
         WaitingCommand::List(_) => "LIST",
         WaitingCommand::Status(..) => "STATUS",
         WaitingCommand::ChangeFolders => "mailbox",

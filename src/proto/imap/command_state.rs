@@ -60,6 +60,15 @@ impl Fetching {
     }
 }
 
+/// A COPY or a MOVE.
+#[derive(Debug)]
+pub(super) struct CopyPlan {
+    pub(super) to: Mailbox,
+    pub(super) is_move: bool,
+    /// The number of messages that the client has named by their numbers. `None`: by UIDs, of which some may be gone.
+    pub(super) numbered: Option<u64>,
+}
+
 /// A STORE that waits for the backend.
 pub(super) struct StorePlan {
     pub(super) by_uid: bool,

@@ -168,6 +168,8 @@ pub enum ImapResponse {
         state: Option<Arc<FolderState>>,
         /// The UID validity of the folder that got the messages.
         uid_validity: u32,
+        /// The number of messages that were copied, also of those whose UIDs nobody knows.
+        messages: u64,
         /// The UIDs of the messages that were copied, in their order.
         from: NumberSet,
         /// The UIDs of the copies, in the same order.

@@ -202,7 +202,7 @@ impl Session for ImapSession {
 fn is_change(pending: &WaitingCommand) -> bool {
     match pending {
         WaitingCommand::Append(appending) => appending.is_final(),
-        WaitingCommand::Copy { .. } => true,
+        WaitingCommand::Copy(_) => true,
         WaitingCommand::Refresh { after, .. } => ends_change(after),
         _ => false,
     }

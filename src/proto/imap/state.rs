@@ -6,7 +6,8 @@ use super::{
     command::{List, StatusItem},
     command_reader::CommandReader,
     command_state::{
-        Appending, EarlyRefusal, FetchPlan, Fetching, Listing, SearchPlan, SearchResults, StorePlan, Tag,
+        Appending, CopyPlan, EarlyRefusal, FetchPlan, Fetching, Listing, SearchPlan, SearchResults,
+        StorePlan, Tag,
     },
     command_table::CommandPhase,
     fetch_selection::FetchSelection,
@@ -127,10 +128,7 @@ pub(super) enum WaitingCommand {
     MarkSeen(FetchPlan),
     Fetch(Fetching),
     Search(SearchPlan),
-    Copy {
-        to: Mailbox,
-        is_move: bool,
-    },
+    Copy(CopyPlan),
     List(List),
     Status(String, Vec<StatusItem>),
     /// A change of folders, without a result.

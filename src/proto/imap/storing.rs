@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     command::{self, Messages},
-    command_state::{StorePlan, Tag},
+    command_state::{CopyPlan, StorePlan, Tag},
     flags::Flags,
     mailbox_name::MailboxName,
     numbers,
@@ -23,7 +23,6 @@ use crate::{
         buffer::Outbox,
         event::ChangeCommand,
         imap::{command_table::CommandSpec, state::AfterUpdates},
-        mailbox::Mailbox,
         request::Failure,
     },
 };
@@ -190,7 +189,8 @@ impl ImapSession {
             // A client that retries a MOVE which has succeeded would take NO for a reason to bring the messages back.
             Ok(uids) if uids.is_empty() => self.conclude_ok(tag, true, out),
             Ok(uids) => {
-                let pending = WaitingCommand::Copy { to: to.clone(), is_move };
+                let numbered = (!messages.by_uid).then(|| uids.count());
+                let pending = WaitingCommand::Copy(CopyPlan { to: to.clone(), is_move, numbered });
                 self.await_response(tag, pending, ImapRequest::Copy { uids, to, is_move })
             }
         }
@@ -199,16 +199,20 @@ impl ImapSession {
     pub(super) fn copied(
         &mut self,
         tag: Tag,
-        (target, is_move): (Mailbox, bool),
+        plan: CopyPlan,
         response: ImapResponse,
         out: &mut Outbox,
     ) -> Step {
-        let ImapResponse::Copied { state, uid_validity, from, to, interruption } = response else {
+        let ImapResponse::Copied { state, uid_validity, messages, from, to, interruption } = response else {
             return self.close_with(out, "internal error", reply::INTERNAL);
         };
+        let CopyPlan { to: target, is_move, numbered } = plan;
         let command = if is_move { ChangeCommand::Move } else { ChangeCommand::Copy };
-        let moved = interruption.map_or(from.count(), |it| it.done);
-        self.log_change(command, Some(target), moved, out);
+        self.log_change(command, Some(target), messages, out);
+        // A number names a message that the client still sees, and OK would claim that it is in the other mailbox.
+        let has_gone = numbered.is_some_and(|named| messages < named);
+        let condition = if has_gone && messages == 0 { Condition::No } else { Condition::Ok };
+        let text = if has_gone { reply::SOME_GONE } else { reply::DONE };
         if let Some(state) = state {
             self.set_newest(state);
         }
@@ -216,7 +220,7 @@ impl ImapSession {
             true => ResponseCode::OfText,
             false => ResponseCode::CopyUid { uid_validity, from, to },
         };
-        let mut ending = TaggedReply { tag, condition: Condition::Ok, code, text: reply::DONE };
+        let mut ending = TaggedReply { tag, condition, code, text };
         // The client must know the new UIDs before the old ones go (RFC 6851 section 4.3).
         if is_move && let ResponseCode::CopyUid { .. } = &ending.code {
             let code = std::mem::replace(&mut ending.code, ResponseCode::OfText);
