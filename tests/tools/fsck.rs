@@ -176,8 +176,9 @@ fn what_is_fixed_is_not_found_again_and_no_mail_is_lost() {
     let backend = desk();
     let mailbox = backend.spool.join(BOB);
     put(&backend, "cur/01.h,S=20,W=25:2,SRR", LETTER);
-    put(&backend, "new/02.h,S=1", LETTER);
-    fs::set_permissions(put(&backend, "new/03.h", LETTER), Permissions::from_mode(0o666)).unwrap();
+    for name in ["new/02.h,S=1", "new/03.h"] {
+        fs::set_permissions(put(&backend, name, LETTER), Permissions::from_mode(0o666)).unwrap();
+    }
     put(&backend, ".restante.index", b"rubbish");
     fs::remove_dir(mailbox.join("tmp")).unwrap();
     put(&backend, "new/04.h", b"");
@@ -190,6 +191,7 @@ fn what_is_fixed_is_not_found_again_and_no_mail_is_lost() {
         ("cur/01.h,S=20,W=25:2,SRR", "wrong-octets", "fixed"),
         ("cur/01.h,S=20,W=25:2,SRR", "unsorted-flags", "fixed"),
         ("new/02.h,S=1", "wrong-size", "fixed"),
+        ("new/02.h,S=1", "open-to-others", "fixed"),
         ("new/03.h", "open-to-others", "fixed"),
         (".restante.index", "broken-index", "fixed"),
         ("tmp", "missing-directory", "fixed"),
@@ -206,7 +208,9 @@ fn what_is_fixed_is_not_found_again_and_no_mail_is_lost() {
         assert_eq!(fs::read(mailbox.join(name)).unwrap(), LETTER, "{name}");
     }
     assert_eq!(fs::read(mailbox.join("cur/05.h:2,RS")).unwrap(), b"another\n");
-    assert_eq!(mailbox.join("new/03.h").metadata().unwrap().mode() & 0o777, 0o660);
+    for name in ["new/02.h,S=21", "new/03.h"] {
+        assert_eq!(mailbox.join(name).metadata().unwrap().mode() & 0o777, 0o660);
+    }
     let before = tree(&backend.spool);
     let again = findings(&backend, &["--fix"], 1);
     assert!(

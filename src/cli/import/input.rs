@@ -218,7 +218,7 @@ impl InputImport<'_> {
             return Ok(());
         };
         Err(Failure::Other(format!(
-            "{}: {old}: the server would delete them at the end of the next POP3 session; {} ({KEEP_OLD})",
+            "{}: {old}: the server would delete mail of that age at the end of the next POP3 session; {} ({KEEP_OLD})",
             display_name(self.path),
             nothing_delivered(import)
         )))

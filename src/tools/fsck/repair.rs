@@ -27,19 +27,23 @@ impl Mailbox {
     /// Repairs these findings of this mailbox, durably. Returns one result for each.
     pub(crate) fn repair(&self, findings: &[Finding]) -> Vec<Result<(), Error>> {
         let mut touched: Vec<Dir> = Vec::new();
-        let mut done: Vec<Result<(), Error>> = findings
-            .iter()
-            .map(|finding| {
-                let FileRef { dir, name, .. } = &finding.file;
-                let failed = |step| move |e: Errno| Error::at(self.path_of(*dir, name.to_bytes()), step, e);
-                let fd = self.dir(*dir).ok_or(Errno::NOENT).map_err(failed("open directory"))?;
-                repair_one(fd, self.owner, finding).map_err(failed(step(&finding.repair)))?;
-                if !touched.contains(dir) {
-                    touched.push(*dir);
-                }
-                Ok(())
-            })
-            .collect();
+        let mut done: Vec<Result<(), Error>> = findings.iter().map(|_| Ok(())).collect();
+        let mut repair = |finding: &Finding| {
+            let FileRef { dir, name, .. } = &finding.file;
+            let failed = |step| move |e: Errno| Error::at(self.path_of(*dir, name.to_bytes()), step, e);
+            let fd = self.dir(*dir).ok_or(Errno::NOENT).map_err(failed("open directory"))?;
+            repair_one(fd, self.owner, finding).map_err(failed(step(&finding.repair)))?;
+            if !touched.contains(dir) {
+                touched.push(*dir);
+            }
+            Ok(())
+        };
+        // A mode is changed under the name that was found, so before the file gets another one.
+        for modes in [true, false] {
+            let of_kind = |finding: &Finding| matches!(finding.repair, Repair::Mode(_)) == modes;
+            let some = findings.iter().zip(&mut done).filter(|(finding, _)| of_kind(finding));
+            some.for_each(|(finding, done)| *done = repair(finding));
+        }
         for dir in touched {
             let Some(fd) = self.dir(dir) else { continue };
             if let Err(error) = sync_directory(fd) {
