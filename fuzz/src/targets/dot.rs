@@ -110,16 +110,21 @@ fn encoded(message: &[u8], size: usize) -> Encoded {
     Encoded { wire, octets }
 }
 
-/// The message with LF line ends, and one at its end.
+/// The message with LF line ends, and one at its end. A CRLF after a bare CR stays, because `CR LF` in a file is one line end.
 fn with_lf(message: &[u8]) -> Vec<u8> {
     let mut stored = Vec::new();
-    for (at, octet) in message.iter().enumerate() {
-        if !(*octet == b'\r' && message.get(at + 1) == Some(&b'\n')) {
-            stored.push(*octet);
+    let mut before = None;
+    for (at, octet) in message.iter().copied().enumerate() {
+        let is_of_line_end = octet == b'\r' && message.get(at + 1) == Some(&b'\n');
+        if !is_of_line_end || before == Some(b'\r') {
+            stored.push(octet);
         }
+        before = Some(octet);
     }
-    if !matches!(stored.last(), None | Some(b'\n')) {
-        stored.push(b'\n');
+    match stored.last() {
+        None | Some(b'\n') => {}
+        Some(b'\r') => stored.extend_from_slice(b"\r\n"),
+        Some(_) => stored.push(b'\n'),
     }
     stored
 }
